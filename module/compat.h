@@ -88,4 +88,29 @@ static inline void isth_lru_add_drain(void)
 #endif
 }
 
+/*
+ * 2 MiB entries for memory without struct page references. Before 6.12 there is
+ * no special bit in them, and lockless get_user_pages() would get in.
+ * pfn_t went in 6.16.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && \
+	defined(CONFIG_TRANSPARENT_HUGEPAGE)
+#define ISTH_HUGE_ENTRIES	1
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#include <linux/pfn_t.h>
+#endif
+
+static inline vm_fault_t isth_insert_pfn_pmd(struct vm_fault *vmf,
+					     unsigned long pfn, bool write)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+	return vmf_insert_pfn_pmd(vmf, pfn_to_pfn_t(pfn), write);
+#else
+	return vmf_insert_pfn_pmd(vmf, pfn, write);
+#endif
+}
+#else
+#define ISTH_HUGE_ENTRIES	0
+#endif
+
 #endif /* ISTH_COMPAT_H */

@@ -32,6 +32,8 @@ static long isth_info(struct isth_handle *none, void *argument)
 	info->abi_version = ISTH_ABI_VERSION;
 	info->features = ISTH_FEATURE_PAGEABLE | ISTH_FEATURE_ISOLATED |
 			 ISTH_FEATURE_HOME;
+	if (ISTH_HUGE_ENTRIES)
+		info->features |= ISTH_FEATURE_HUGE;
 	info->region_size_max = isth_region_bytes_max();
 	info->handles_max = READ_ONCE(isth_handles_max);
 	info->page_size = PAGE_SIZE;

@@ -266,6 +266,23 @@ static unsigned long isth_home_unmapped_area(unsigned long address,
 	return address;
 }
 
+/*
+ * An address at which 2 MiB of the region's memory can be mapped by one entry:
+ * ask for more room and begin where address and offset agree.
+ */
+static unsigned long
+isth_huge_unmapped_area(struct file *file, unsigned long length,
+			unsigned long offset, unsigned long flags)
+{
+	unsigned long address;
+
+	address = isth_get_unmapped_area(file, 0, length + PMD_SIZE, offset,
+					 flags);
+	if (IS_ERR_VALUE(address))
+		return address;
+	return address + (((offset << PAGE_SHIFT) - address) & ~PMD_MASK);
+}
+
 static unsigned long
 isth_region_unmapped_area(struct file *file, unsigned long address,
 			  unsigned long length, unsigned long offset,
@@ -277,6 +294,15 @@ isth_region_unmapped_area(struct file *file, unsigned long address,
 	    offset < region->pages)
 		return isth_home_unmapped_area(region->home +
 					       (offset << PAGE_SHIFT), length);
+	if (ISTH_HUGE_ENTRIES && !address && !(flags & MAP_FIXED) &&
+	    length >= PMD_SIZE &&
+	    region->kind_number == ISTH_REGION_ISOLATED) {
+		unsigned long huge;
+
+		huge = isth_huge_unmapped_area(file, length, offset, flags);
+		if (!IS_ERR_VALUE(huge))
+			return huge;
+	}
 	return isth_get_unmapped_area(file, address, length, offset, flags);
 }
 

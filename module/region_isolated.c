@@ -90,6 +90,16 @@ static pgoff_t isth_isolated_window(const struct isth_handle *handle,
 	return handle->id * region->pages;
 }
 
+/* Which of the region's pages is mapped at @address. */
+static unsigned long isth_isolated_index(struct vm_area_struct *vma,
+					 unsigned long address)
+{
+	struct isth_handle *handle = vma->vm_private_data;
+
+	return linear_page_index(vma, address) -
+	       isth_isolated_window(handle, isth_region_of(handle));
+}
+
 /**
  * struct isth_insertion - what to enter into the page table
  * @page: the pages, one for each entry
@@ -129,20 +139,16 @@ static vm_fault_t isth_isolated_map_around(struct isth_isolated *isolated,
 {
 	struct isth_region *region = &isolated->region;
 	struct vm_area_struct *vma = vmf->vma;
-	struct isth_handle *handle = vma->vm_private_data;
 	unsigned long start = max(vmf->address & PMD_MASK, vma->vm_start);
 	unsigned long end = min((vmf->address & PMD_MASK) + PMD_SIZE, vma->vm_end);
-	vm_flags_t flags = vma->vm_flags;
 	struct isth_insertion insertion = { .start = start };
-	unsigned long first;
+	vm_flags_t flags = vma->vm_flags;
 
 	lockdep_assert_held_read(&isolated->map_lock);
 
-	first = linear_page_index(vma, start) -
-		isth_isolated_window(handle, region);
 	if (isth_region_frozen(region))
 		flags &= ~VM_WRITE;
-	insertion.page = isolated->page + first;
+	insertion.page = isolated->page + isth_isolated_index(vma, start);
 	insertion.protection = vm_get_page_prot(flags);
 	if (apply_to_page_range(vma->vm_mm, start, end - start,
 				isth_isolated_insert, &insertion))
@@ -150,12 +156,10 @@ static vm_fault_t isth_isolated_map_around(struct isth_isolated *isolated,
 	return VM_FAULT_NOPAGE;
 }
 
-/*
- * Also ->pfn_mkwrite(), for entries that mprotect() left read-only. Returning 0
- * there would let the kernel make the entry writable after map_lock is gone,
- * and freeze could have come and a reader have mapped the page anew meanwhile.
- */
-static vm_fault_t isth_isolated_fault(struct vm_fault *vmf)
+/* Enter pages with @map unless the handle or the region forbids it. */
+static vm_fault_t isth_isolated_map(struct vm_fault *vmf,
+				    vm_fault_t (*map)(struct isth_isolated *isolated,
+						      struct vm_fault *vmf))
 {
 	struct isth_handle *handle = vmf->vma->vm_private_data;
 	struct isth_region *region = isth_region_of(handle);
@@ -168,10 +172,49 @@ static vm_fault_t isth_isolated_fault(struct vm_fault *vmf)
 	else if (vmf->flags & FAULT_FLAG_WRITE && isth_region_frozen(region))
 		result = VM_FAULT_SIGBUS;
 	else
-		result = isth_isolated_map_around(isolated, vmf);
+		result = map(isolated, vmf);
 	up_read(&isolated->map_lock);
 	return result;
 }
+
+/*
+ * Also ->pfn_mkwrite(), for entries that mprotect() left read-only. Returning 0
+ * there would let the kernel make the entry writable after map_lock is gone,
+ * and freeze could have come and a reader have mapped the page anew meanwhile.
+ */
+static vm_fault_t isth_isolated_fault(struct vm_fault *vmf)
+{
+	return isth_isolated_map(vmf, isth_isolated_map_around);
+}
+
+#if ISTH_HUGE_ENTRIES
+/* One entry for 2 MiB, where memory, address and mapping allow it. */
+static vm_fault_t isth_isolated_map_block(struct isth_isolated *isolated,
+					  struct vm_fault *vmf)
+{
+	unsigned long start = vmf->address & PMD_MASK;
+	struct vm_area_struct *vma = vmf->vma;
+	bool write = vma->vm_flags & VM_WRITE &&
+		     !isth_region_frozen(&isolated->region);
+	unsigned long index;
+
+	if (start < vma->vm_start || start + PMD_SIZE > vma->vm_end)
+		return VM_FAULT_FALLBACK;
+	index = isth_isolated_index(vma, start);
+	if (!IS_ALIGNED(index, ISTH_BLOCK_PAGES) ||
+	    !test_bit(index / ISTH_BLOCK_PAGES, isolated->blocks))
+		return VM_FAULT_FALLBACK;
+	return isth_insert_pfn_pmd(vmf, page_to_pfn(isolated->page[index]), write);
+}
+
+static vm_fault_t isth_isolated_huge_fault(struct vm_fault *vmf,
+					   unsigned int order)
+{
+	if (order != ISTH_BLOCK_ORDER)
+		return VM_FAULT_FALLBACK;
+	return isth_isolated_map(vmf, isth_isolated_map_block);
+}
+#endif
 
 /* The mapping holds the handle's file, which holds the handle. */
 static void isth_isolated_open(struct vm_area_struct *vma)
@@ -190,6 +233,9 @@ static const struct vm_operations_struct isth_isolated_vm_ops = {
 	.close = isth_isolated_close,
 	.fault = isth_isolated_fault,
 	.pfn_mkwrite = isth_isolated_fault,
+#if ISTH_HUGE_ENTRIES
+	.huge_fault = isth_isolated_huge_fault,
+#endif
 	.mprotect = isth_region_mprotect,
 };
 

@@ -278,10 +278,19 @@ static void isth_lru_drain_all(void)
 	free_percpu(works);
 }
 
-/* Held by the page cache and by the batch we look at. */
+/*
+ * The page cache, our batch and every mapping hold it. Mappings of a large folio
+ * cannot be counted from a module; while faults wait there are none.
+ */
 static bool isth_folio_pinned(struct folio *folio)
 {
-	return folio_ref_count(folio) > folio_nr_pages(folio) + 1;
+	int expected = folio_nr_pages(folio) + 1;
+
+	if (!folio_test_large(folio))
+		expected += atomic_read(&folio->_mapcount) + 1;
+	else if (folio_mapped(folio))
+		return folio_maybe_dma_pinned(folio);
+	return folio_ref_count(folio) > expected;
 }
 
 static u64 isth_pageable_count_pinned(struct isth_pageable *pageable)
@@ -323,11 +332,19 @@ static u64 isth_pageable_pinned(struct isth_pageable *pageable, int rounds)
 	}
 }
 
+/*
+ * All handles' mappings of a page are found together, so all are unmapped; those
+ * of other handles come back by faults. Revoking nothing disturbs nobody, or the
+ * holder of a dead handle could make work for all others.
+ */
 static u64 isth_pageable_cut(struct isth_region *region,
 			     struct list_head *revoked)
 {
 	struct isth_pageable *pageable = isth_pageable_of(region);
 	u64 pinned;
+
+	if (list_empty(revoked))
+		return isth_pageable_pinned(pageable, ISTH_CUT_ROUNDS);
 
 	isth_pageable_quiesce(pageable);
 	pinned = isth_pageable_pinned(pageable, ISTH_CUT_ROUNDS);
