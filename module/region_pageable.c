@@ -9,7 +9,7 @@
  * But it stays locked until it is mapped. Revoke and freeze therefore
  *
  *  1. make further faults wait (quiesced), or fail (revoked);
- *  2. lock and unlock every page: whoever was let through before has mapped it;
+ *  2. wait until no page is locked by a fault that was let through before;
  *  3. wait for ->map_pages(), which maps without asking us, by SRCU;
  *  4. unmap everything. Nobody can map anything again until faults resume.
  *
@@ -29,6 +29,7 @@
 #include <linux/slab.h>
 #include <linux/srcu.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #include "compat.h"
 #include "region.h"
@@ -208,21 +209,64 @@ static int isth_pageable_mmap(struct isth_handle *handle, struct file *file,
 	return 0;
 }
 
+/*
+ * Find the next folio at or after *@index that @match likes; say how many pages
+ * it has and where it begins. Under the lock, so that none can be reused for
+ * something else while it is looked at, but never for long.
+ */
+static __always_inline unsigned long
+isth_pageable_find(struct isth_pageable *pageable, pgoff_t *index,
+		   bool (*match)(struct folio *folio))
+{
+	XA_STATE(xas, &isth_pageable_mapping(pageable)->i_pages, *index);
+	unsigned long pages = 0;
+	unsigned int seen = 0;
+	struct folio *folio;
+
+	xas_lock_irq(&xas);
+	xas_for_each(&xas, folio, ULONG_MAX) {
+		if (!xa_is_value(folio) && match(folio)) {
+			*index = folio->index;
+			pages = folio_nr_pages(folio);
+			break;
+		}
+		if (++seen % XA_CHECK_SCHED)
+			continue;
+		xas_pause(&xas);
+		xas_unlock_irq(&xas);
+		cond_resched();
+		xas_lock_irq(&xas);
+	}
+	xas_unlock_irq(&xas);
+	return pages;
+}
+
+static bool isth_folio_locked(struct folio *folio)
+{
+	return folio_test_locked(folio);
+}
+
+/*
+ * Locks of pages are only looked at, and waited for where one is held. With the
+ * barriers, either we see that a fault holds one or the fault sees our flag.
+ */
 static void isth_pageable_drain_faults(struct isth_pageable *pageable)
 {
 	struct address_space *mapping = isth_pageable_mapping(pageable);
-	struct folio_batch batch;
+	unsigned long pages;
+	struct page *page;
 	pgoff_t index = 0;
 
-	folio_batch_init(&batch);
-	while (filemap_get_folios(mapping, &index, ULONG_MAX, &batch)) {
-		for (unsigned int i = 0; i < folio_batch_count(&batch); i++) {
-			folio_lock(batch.folios[i]);
-			folio_unlock(batch.folios[i]);
+	while ((pages = isth_pageable_find(pageable, &index, isth_folio_locked))) {
+		page = find_lock_page(mapping, index);
+		if (page) {
+			unlock_page(page);
+			put_page(page);
 		}
-		folio_batch_release(&batch);
-		cond_resched();
+		index += pages;
 	}
+	/* A page found unlocked is mapped by whom it was locked by before. */
+	smp_mb();
 	synchronize_srcu_expedited(&isth_map_pages_srcu);
 }
 
@@ -279,12 +323,12 @@ static void isth_lru_drain_all(void)
 }
 
 /*
- * The page cache, our batch and every mapping hold it. Mappings of a large folio
- * cannot be counted from a module; while faults wait there are none.
+ * The page cache and every mapping hold it. Mappings of a large folio cannot be
+ * counted from a module; while faults wait there are none.
  */
 static bool isth_folio_pinned(struct folio *folio)
 {
-	int expected = folio_nr_pages(folio) + 1;
+	int expected = folio_nr_pages(folio);
 
 	if (!folio_test_large(folio))
 		expected += atomic_read(&folio->_mapcount) + 1;
@@ -295,18 +339,13 @@ static bool isth_folio_pinned(struct folio *folio)
 
 static u64 isth_pageable_count_pinned(struct isth_pageable *pageable)
 {
-	struct address_space *mapping = isth_pageable_mapping(pageable);
-	struct folio_batch batch;
+	unsigned long pages;
 	pgoff_t index = 0;
 	u64 pinned = 0;
 
-	folio_batch_init(&batch);
-	while (filemap_get_folios(mapping, &index, ULONG_MAX, &batch)) {
-		for (unsigned int i = 0; i < folio_batch_count(&batch); i++)
-			if (isth_folio_pinned(batch.folios[i]))
-				pinned += folio_nr_pages(batch.folios[i]);
-		folio_batch_release(&batch);
-		cond_resched();
+	while ((pages = isth_pageable_find(pageable, &index, isth_folio_pinned))) {
+		pinned += pages;
+		index += pages;
 	}
 	return pinned;
 }
