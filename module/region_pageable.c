@@ -117,7 +117,7 @@ static vm_fault_t isth_pageable_fault(struct vm_fault *vmf)
 		return vmf_error(PTR_ERR(page));
 
 	lock_page(page);
-	if (page->mapping != mapping) {
+	if (page_folio(page)->mapping != mapping) {
 		/* Swapped out since; come back for its successor. */
 		verdict = VM_FAULT_NOPAGE;
 	} else {
@@ -141,7 +141,7 @@ static vm_fault_t isth_pageable_page_mkwrite(struct vm_fault *vmf)
 	vm_fault_t verdict;
 
 	lock_page(page);
-	if (page->mapping != isth_pageable_mapping(pageable)) {
+	if (page_folio(page)->mapping != isth_pageable_mapping(pageable)) {
 		verdict = VM_FAULT_NOPAGE;
 	} else {
 		verdict = isth_pageable_verdict(handle, true);
