@@ -347,7 +347,7 @@ static long isth_stat(struct isth_handle *handle, void *argument)
 {
 	struct isth_stat *stat = argument;
 
-	if (stat->flags)
+	if (stat->flags || stat->reserved)
 		return -EINVAL;
 	isth_handle_stat(handle, stat);
 	return 0;
@@ -392,6 +392,7 @@ long isth_request_run(const struct isth_request *requests, size_t count,
 	union isth_argument kernel;
 	size_t user_size = _IOC_SIZE(command);
 	size_t size;
+	bool answers;
 	long result;
 	int error;
 
@@ -406,11 +407,18 @@ long isth_request_run(const struct isth_request *requests, size_t count,
 	if (error)
 		return error;
 
+	/*
+	 * Learn now, not after the deed, that results cannot be delivered: put
+	 * back what was there.
+	 */
+	answers = _IOC_DIR(request->command) & _IOC_READ;
+	if (answers && copy_to_user(user, &kernel, min(size, user_size)))
+		return -EFAULT;
+
 	result = request->run(handle, &kernel);
 	if (result < 0 && result != -EBUSY)
 		return result;
-	if (_IOC_DIR(request->command) & _IOC_READ &&
-	    copy_to_user(user, &kernel, min(size, user_size)))
+	if (answers && copy_to_user(user, &kernel, min(size, user_size)))
 		return -EFAULT;
 	return result;
 }
