@@ -372,9 +372,25 @@ static u64 isth_pageable_pinned(struct isth_pageable *pageable, int rounds)
 }
 
 /*
+ * Whether anything is mapped through these handles. A mapping that is made now
+ * has no pages yet, and no fault will get one: either we see that it is counted
+ * or its faults see the mark. The barrier pairs with isth_pageable_verdict().
+ */
+static bool isth_pageable_mapped(struct list_head *revoked)
+{
+	struct isth_handle *handle;
+
+	smp_mb();
+	list_for_each_entry(handle, revoked, revoking)
+		if (atomic_long_read(&handle->mappings))
+			return true;
+	return false;
+}
+
+/*
  * All handles' mappings of a page are found together, so all are unmapped; those
- * of other handles come back by faults. Revoking nothing disturbs nobody, or the
- * holder of a dead handle could make work for all others.
+ * of other handles come back by faults. Where nothing is mapped nobody is
+ * disturbed, or the holder of a dead handle could make work for all others.
  */
 static u64 isth_pageable_cut(struct isth_region *region,
 			     struct list_head *revoked)
@@ -382,7 +398,7 @@ static u64 isth_pageable_cut(struct isth_region *region,
 	struct isth_pageable *pageable = isth_pageable_of(region);
 	u64 pinned;
 
-	if (list_empty(revoked))
+	if (!isth_pageable_mapped(revoked))
 		return isth_pageable_pinned(pageable, ISTH_CUT_ROUNDS);
 
 	isth_pageable_quiesce(pageable);
