@@ -8,6 +8,7 @@
 #include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 
 #include "compat.h"
 #include "region.h"
@@ -20,6 +21,9 @@
  */
 #define ISTH_HOME_FIRST		0x200000000000UL
 #define ISTH_HOME_LAST		0x500000000000UL
+
+/* How often isth_region_fits() looks: every 2 MiB on x86. */
+#define ISTH_FITS_PAGES		(PMD_SIZE / PAGE_SIZE)
 
 static DEFINE_SPINLOCK(isth_home_lock);
 static unsigned long isth_home_next;
@@ -331,6 +335,28 @@ static const struct isth_object_ops isth_region_ops = {
 	.show_fdinfo = isth_region_show_fdinfo,
 	.free = isth_region_free,
 };
+
+/**
+ * isth_region_fits - whether there is memory left for the rest of a region
+ * @done: how many pages it has; this looks only now and then
+ * @pages: how many it will have
+ * @swap: whether they may go to swap
+ *
+ * Before an allocation of more than there is fails, it has driven every page of
+ * everybody's programs out of memory, again and again. So a region stops where
+ * MemAvailable does. Two that grow at once each see what the other took.
+ */
+bool isth_region_fits(unsigned long done, unsigned long pages, bool swap)
+{
+	long available;
+
+	if (done % ISTH_FITS_PAGES || pages < ISTH_FITS_PAGES)
+		return true;
+	available = si_mem_available();
+	if (swap)
+		available += get_nr_swap_pages();
+	return available > 0 && pages - done <= available;
+}
 
 /* The largest region that can be made, in bytes. */
 u64 isth_region_bytes_max(void)

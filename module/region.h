@@ -76,6 +76,8 @@ void isth_region_mapped(struct isth_handle *handle, struct vm_area_struct *vma);
 void isth_region_unmapped(struct isth_handle *handle,
 			  struct vm_area_struct *vma);
 
+bool isth_region_fits(unsigned long done, unsigned long pages, bool swap);
+
 long isth_region_create(struct isth_handle *none, void *argument);
 u64 isth_region_bytes_max(void);
 void isth_region_init(void);

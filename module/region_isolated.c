@@ -466,6 +466,8 @@ static int isth_isolated_populate(struct isth_isolated *isolated,
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		if (!isth_region_fits(isolated->page_count, pages, false))
+			return -ENOMEM;
 		cond_resched();
 		if (missing >= ISTH_BLOCK_PAGES &&
 		    IS_ALIGNED(isolated->page_count, ISTH_BLOCK_PAGES) &&

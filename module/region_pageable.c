@@ -374,12 +374,13 @@ static u64 isth_pageable_pinned(struct isth_pageable *pageable, int rounds)
 /*
  * Whether anything is mapped through these handles. A mapping that is made now
  * has no pages yet, and no fault will get one: either we see that it is counted
- * or its faults see the mark. The barrier pairs with isth_pageable_verdict().
+ * or its faults see the mark.
  */
 static bool isth_pageable_mapped(struct list_head *revoked)
 {
 	struct isth_handle *handle;
 
+	/* Pairs with the barrier in isth_pageable_verdict(). */
 	smp_mb();
 	list_for_each_entry(handle, revoked, revoking)
 		if (atomic_long_read(&handle->mappings))
@@ -465,6 +466,8 @@ static int isth_pageable_populate(struct isth_pageable *pageable,
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		if (!isth_region_fits(index, pages, true))
+			return -ENOMEM;
 		page = shmem_read_mapping_page_gfp(mapping, index, gfp);
 		if (IS_ERR(page))
 			return PTR_ERR(page);
