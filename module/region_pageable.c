@@ -435,9 +435,10 @@ static struct file *isth_pageable_shmem(u64 bytes, bool lazy)
 	const struct file_operations *fops = &isth_shmem_fops;
 	struct file *shmem;
 
+	/* ENOSPC here is an inode for which there was no memory. */
 	shmem = isth_shmem_file("isthmus-region", bytes, !lazy);
 	if (IS_ERR(shmem))
-		return shmem;
+		return PTR_ERR(shmem) == -ENOSPC ? ERR_PTR(-ENOMEM) : shmem;
 
 	/* Dropped by the kernel with the file's last reference. */
 	__module_get(THIS_MODULE);
