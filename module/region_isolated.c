@@ -41,7 +41,7 @@
  * @page: its pages
  * @page_count: how many of them there are, also while it is being made
  * @blocks: a bit for each 2 MiB of it that were allocated as one
- * @user: whose locked memory it counts as
+ * @cred: of its maker, whose user's locked memory it counts as
  * @mapping: all mappings of it
  * @map_lock: held for reading while entries are made; see above
  * @wait_lock: guards @waiters and all in them
@@ -52,7 +52,7 @@ struct isth_isolated {
 	struct page **page;
 	unsigned long page_count;
 	unsigned long *blocks;
-	struct user_struct *user;
+	const struct cred *cred;
 	struct address_space mapping;
 	struct rw_semaphore map_lock;
 
@@ -407,7 +407,11 @@ static long isth_isolated_wake(struct isth_handle *handle,
 	return count;
 }
 
-/* Isolated memory cannot be reclaimed, so it counts against RLIMIT_MEMLOCK. */
+/*
+ * Isolated memory cannot be reclaimed, so it counts against RLIMIT_MEMLOCK. The
+ * credentials keep the user they belong to: free_uid() is not exported by all
+ * kernels.
+ */
 static int isth_isolated_charge(struct isth_isolated *isolated,
 				unsigned long pages)
 {
@@ -420,15 +424,15 @@ static int isth_isolated_charge(struct isth_isolated *isolated,
 		atomic_long_sub(pages, &user->locked_vm);
 		return -EDQUOT;
 	}
-	isolated->user = get_uid(user);
+	isolated->cred = get_current_cred();
 	return 0;
 }
 
 static void isth_isolated_uncharge(struct isth_isolated *isolated,
 				   unsigned long pages)
 {
-	atomic_long_sub(pages, &isolated->user->locked_vm);
-	free_uid(isolated->user);
+	atomic_long_sub(pages, &isolated->cred->user->locked_vm);
+	put_cred(isolated->cred);
 }
 
 /* Append 2 MiB in one piece, if memory has it at hand. */
